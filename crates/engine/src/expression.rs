@@ -7,7 +7,11 @@
 
 mod conversions;
 mod functions;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod language;
+#[cfg(test)]
+mod limits_tests;
 mod segments;
 #[cfg(test)]
 mod table_tests;
@@ -28,22 +32,22 @@ use crate::limits::{LimitError, MAX_VALUE_BYTES, check_condition, check_text, ch
 
 /// Values that expressions can refer to.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// The run's parameters.
-    pub parameters: Value,
+    pub(crate) parameters: Value,
     /// Earlier steps, by step id.
-    pub steps: BTreeMap<String, StepScope>,
+    pub(crate) steps: BTreeMap<String, StepScope>,
     /// The run itself: `id`, `workflow`, `key`.
-    pub run: Value,
+    pub(crate) run: Value,
 }
 
 /// An earlier step as expressions see it.
 #[derive(Clone, Debug, Serialize)]
-pub struct StepScope {
+pub(crate) struct StepScope {
     /// `completed`, `skipped`.
-    pub status: &'static str,
+    pub(crate) status: &'static str,
     /// Output of the step; null if it was skipped.
-    pub output: Value,
+    pub(crate) output: Value,
 }
 
 impl Scope {
@@ -80,7 +84,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 ///
 /// # Errors
 /// Says which text has no value, and why.
-pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
+pub(crate) fn render_value(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
     if !mentions(value) {
         return Ok(value.clone());
     }
@@ -93,7 +97,7 @@ pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, ExpressionErr
 ///
 /// # Errors
 /// Says why there is no value.
-pub fn render(text: &str, scope: &Scope) -> Result<String, ExpressionError> {
+pub(crate) fn render(text: &str, scope: &Scope) -> Result<String, ExpressionError> {
     if !text.contains("${{") {
         return Ok(text.to_owned());
     }
@@ -134,7 +138,7 @@ fn split(text: &str) -> Result<Vec<Segment<'_>>, ExpressionError> {
 ///
 /// # Errors
 /// Says why there is no value.
-pub fn truthy(condition: &str, scope: &Scope) -> Result<bool, ExpressionError> {
+pub(crate) fn truthy(condition: &str, scope: &Scope) -> Result<bool, ExpressionError> {
     let value = evaluate(bare(condition), condition, &scope.value()?)?;
     Ok(conversions::is_truthy(&value))
 }

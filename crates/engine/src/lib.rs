@@ -52,9 +52,7 @@ pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 #[doc(hidden)]
 pub use expression::language;
-pub use expression::{
-    ExpressionError, Scope, Segment, StepScope, render, render_value, split_expressions, truthy,
-};
+pub use expression::{ExpressionError, Segment, split_expressions};
 pub use handler::{
     BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, PlanError, StepContext,
     StepError, StepHandler, Undone, handler_fn,

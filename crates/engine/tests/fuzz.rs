@@ -1,18 +1,13 @@
-//! Fuzzing of what enters a run: expressions, workflow files, stored plans, values, durations; and
-//! of the limits of queues.
+//! Fuzzing of what enters a run: workflow files, stored plans, values, durations; and of the limits
+//! of queues.
 //!
 //! A case fails when it panics, when it overflows a stack of 1 MiB, or when something that was
-//! accepted cannot be read back. The work of an expression is bounded by the engine's fuel.
-
-use std::collections::BTreeMap;
+//! accepted cannot be read back.
 
 use serde_json::{Value, json};
-use surefoot::limits::{MAX_VALUE_BYTES, check_condition, check_text, check_value};
+use surefoot::limits::check_value;
 use surefoot::workflow::without_secrets;
-use surefoot::{
-    Rate, RetentionLimit, Scope, Workflow, format_duration, parse_duration, render, render_value,
-    split_expressions, truthy,
-};
+use surefoot::{Rate, RetentionLimit, Workflow, format_duration, parse_duration};
 use surefoot_fuzz::{Grammar, WORKFLOW_WORDS, fuzz, mutate_text};
 
 const SHIPPED: &str = include_str!("../../initializer/workflows/project-initialization.yaml");
@@ -28,82 +23,6 @@ steps:
   - { id: s-1, action: test.work, retry: { attempts: 2, backoff: { fixed: 1s } }, timeout: 2m }
 output: { all: '${{ steps.s0.output }}' }
 ";
-
-const EXPRESSIONS: &[&str] = &[
-    "&& ",
-    "|| ",
-    "== ",
-    "!",
-    "(",
-    ")",
-    "[",
-    "]",
-    "{",
-    "}",
-    "'",
-    "\"",
-    ".",
-    ",",
-    "|",
-    "~",
-    "**",
-    "not ",
-    "in ",
-    "is ",
-    "if ",
-    "else ",
-    "parameters.",
-    "steps.s-1.",
-    "toJSON(",
-    "fromJSON(",
-    "format(",
-    "contains(",
-    "range(",
-    "}}",
-    "${{",
-];
-
-fn scope(parameters: Value) -> Scope {
-    let step = |output: Value| surefoot::StepScope {
-        status: "completed",
-        output,
-    };
-    Scope {
-        parameters,
-        steps: BTreeMap::from([
-            (
-                "s0".to_owned(),
-                step(json!({ "list": [1, "two", null], "n": 1.5 })),
-            ),
-            ("s-1".to_owned(), step(json!({ "x-y": { "deep": [[[]]] } }))),
-        ]),
-        run: json!({ "id": "r", "workflow": "w", "key": null }),
-    }
-}
-
-/// Renders a text in every way that a run does, and checks the size of what comes of it.
-fn check_rendering(text: &str, scope: &Scope) {
-    let _ = split_expressions(text);
-    if check_text(text).is_ok()
-        && let Ok(rendered) = render(text, scope)
-    {
-        assert!(
-            rendered.len() <= MAX_VALUE_BYTES,
-            "{} bytes",
-            rendered.len()
-        );
-    }
-    let value = json!({ "a": [text], "b": text });
-    if check_text(text).is_ok()
-        && let Ok(rendered) = render_value(&value, scope)
-    {
-        assert_eq!(check_value(&rendered), Ok(()));
-        check_read_back(&rendered);
-    }
-    if check_condition(text).is_ok() {
-        let _ = truthy(text, scope);
-    }
-}
 
 /// Reads a value as it is stored.
 fn check_read_back(value: &Value) {
@@ -127,25 +46,6 @@ fn check_workflow(workflow: &Workflow) {
         let _ = without_secrets(workflow.parameters(), &parameters);
     }
     let _ = workflow.check_parameters(json!({ "a": "x", "list": [1], "b": { "a": null } }));
-}
-
-#[test]
-fn expressions() {
-    fuzz("expressions", 1500, |random| {
-        let parameters = Grammar { random }.value(2);
-        let scope = scope(json!({ "a": parameters, "b": "text", "a b": [3] }));
-        let depth = random.below(7);
-        let mut grammar = Grammar { random };
-        let mut text = match grammar.random.below(3) {
-            0 => grammar.text(),
-            1 => grammar.expression(depth),
-            _ => format!("${{{{ {} }}}}", grammar.expression(depth)),
-        };
-        if random.chance(30) {
-            text = mutate_text(random, &text, EXPRESSIONS);
-        }
-        check_rendering(&text, &scope);
-    });
 }
 
 #[test]

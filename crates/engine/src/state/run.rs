@@ -342,9 +342,11 @@ impl Run {
         self.parameters.clone()
     }
 
-    /// Scope of the expressions of the step at `position`, with secret parameters replaced.
-    pub fn shown_scope(&self, position: usize) -> Scope {
-        self.scope(position, self.shown_parameters())
+    /// Input of the step at `position`, with secret parameters replaced; `None` if the step has not
+    /// started.
+    pub fn shown_input(&self, position: usize) -> Option<Value> {
+        self.steps.get(position)?.started_at?;
+        self.shown(&self.plan.steps().get(position)?.with, position)
     }
 
     /// Output of a completed run, by [`Workflow::output`]; null when there is none, or it has not
@@ -353,8 +355,14 @@ impl Run {
         if self.head.status != RunStatus::Completed || self.plan.output().is_null() {
             return Value::Null;
         }
-        expression::render_value(self.plan.output(), &self.shown_scope(self.steps.len()))
+        self.shown(self.plan.output(), self.steps.len())
             .unwrap_or_default()
+    }
+
+    /// A value with expressions as the step at `position` sees it, with secret parameters replaced.
+    fn shown(&self, value: &Value, position: usize) -> Option<Value> {
+        let scope = self.scope(position, self.shown_parameters());
+        expression::render_value(value, &scope).ok()
     }
 
     /// Progress by weight: passed steps count in full, the running one by its own progress.

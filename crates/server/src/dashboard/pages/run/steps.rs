@@ -3,9 +3,7 @@
 use serde::Serialize;
 use surefoot::state::{CancelMode, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
-use surefoot::{
-    RunStatus, Scope, StepPlan, StepState, StepStatus, Timestamp, format_duration, render_value,
-};
+use surefoot::{RunStatus, StepPlan, StepState, StepStatus, Timestamp, format_duration};
 
 use super::{MAX_VALUE_LENGTH, Subject};
 use crate::dashboard::axis::{Axis, WIDTH};
@@ -83,7 +81,6 @@ impl Subject<'_> {
         &self,
         position: usize,
         axis: &Axis,
-        scope: &Scope,
         budget: &mut SizeBudget,
         selected: bool,
     ) -> StepView {
@@ -104,7 +101,7 @@ impl Subject<'_> {
             .as_ref()
             .map(|output| budget.fit(super::pretty_json(output), MAX_VALUE_LENGTH));
         let input = self
-            .input(plan, state, scope)
+            .input(position)
             .map(|input| budget.fit(input, MAX_VALUE_LENGTH));
         let answer = self
             .answer(state)
@@ -315,16 +312,13 @@ impl Subject<'_> {
     }
 
     /// The input of the step. For a step that has not started, its expressions.
-    fn input(&self, plan: &StepPlan, state: &StepState, scope: &Scope) -> Option<String> {
-        if plan.with.is_null() {
+    fn input(&self, position: usize) -> Option<String> {
+        let with = &self.run.plan.steps()[position].with;
+        if with.is_null() {
             return None;
         }
-        let given = if state.started_at.is_some() {
-            render_value(&plan.with, scope).ok()
-        } else {
-            None
-        };
-        Some(super::pretty_json(given.as_ref().unwrap_or(&plan.with)))
+        let given = self.run.shown_input(position);
+        Some(super::pretty_json(given.as_ref().unwrap_or(with)))
     }
 
     /// The end of the log, and a note on omitted earlier lines.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Serialize;
-use surefoot::{Scope, Timestamp};
+use surefoot::Timestamp;
 
 use super::Subject;
 use super::steps::StepView;
@@ -45,7 +45,6 @@ const MIN_STEP: usize = 2500;
 pub(super) struct Timeline<'a> {
     subject: &'a Subject<'a>,
     axis: Axis,
-    scope: Scope,
     drawn: Range<usize>,
     selected: Vec<usize>,
     views: BTreeMap<usize, StepView>,
@@ -65,7 +64,6 @@ impl<'a> Subject<'a> {
         budget.part(drawn.len() * LINE);
         Timeline {
             axis: self.axis(),
-            scope: self.run.shown_scope(self.run.steps.len()),
             selected: selected
                 .into_iter()
                 .filter(|at| drawn.contains(at))
@@ -119,9 +117,7 @@ impl Timeline<'_> {
 
     fn draw(&mut self, position: usize, most: usize, budget: &mut SizeBudget, selected: bool) {
         let mut part = budget.part(most);
-        let view = self
-            .subject
-            .step(position, &self.axis, &self.scope, &mut part, selected);
+        let view = self.subject.step(position, &self.axis, &mut part, selected);
         budget.give_back(&part);
         self.views.insert(position, view);
     }

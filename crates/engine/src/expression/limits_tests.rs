@@ -2,8 +2,10 @@
 //! of a worker's thread.
 
 use serde_json::{Value, json};
-use surefoot::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, check_condition};
-use surefoot::{Scope, Workflow, render, render_value, truthy};
+
+use super::{Scope, render, render_value, truthy};
+use crate::Workflow;
+use crate::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, check_condition};
 
 /// A worker's thread has 2 MB. Half of it is for the frames above the expression, and for builds
 /// without optimisation.
