@@ -258,7 +258,7 @@ async fn runs_that_no_worker_can_claim_are_reported() {
     check(
         sole(&found),
         Level::Warn,
-        "1 run of demo held back by `new.action`, which this program does not know",
+        "1 run of demo held back by `new.action`, which this program does not know or permit",
     );
     scene.worker("pid 7", "1", &["x"]).await;
     let found = unknown_actions(store, &known).await.unwrap();

@@ -5,8 +5,15 @@ use std::time::{Duration, Instant};
 
 use crate::Random;
 
-/// The stack of the thread that runs the cases: half of a worker's thread.
-const STACK: usize = 1 << 20;
+/// The stack of the thread that runs the cases: half of a worker's thread, which has 2 MiB.
+///
+/// The frames of a debug build are several times larger (75 levels of YAML take just over 1 MiB), so
+/// there the cases have all of it.
+const STACK: usize = if cfg!(debug_assertions) {
+    2 << 20
+} else {
+    1 << 20
+};
 
 /// Which cases are run, by the environment.
 struct Plan {

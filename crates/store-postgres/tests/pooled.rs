@@ -3,11 +3,8 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::OnceLock;
 
-use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
 use surefoot_store_tests::Scene;
 
@@ -27,23 +24,7 @@ fn pooler() -> &'static str {
 }
 
 async fn pooled() -> Scene {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let clock = Scene::clock();
-    let schema = format!("scene_{}", MADE.fetch_add(1, Ordering::Relaxed));
-    let options = PostgresStore::options(pooler())
-        .schema(&schema)
-        .clock(clock.clone());
-    // A disk may be slow.
-    let store = options
-        .operation_timeout(Duration::from_secs(30))
-        .connect_timeout(Duration::from_secs(30))
-        .open()
-        .await;
-    Scene::new(
-        Arc::new(store.expect("a new store can be opened")),
-        clock,
-        (),
-    )
+    common::scene(pooler()).await
 }
 
 surefoot_store_tests::conformance!(pooled);

@@ -127,7 +127,7 @@ mod tests {
         let text = "no worker sweeps: these runs stand still until one does";
         assert_eq!(
             wrap(text, 30, 2),
-            "no worker sweeps: these\n  runs stand still until one\n  does"
+            "no worker sweeps: these runs\n  stand still until one does"
         );
         assert_eq!(wrap("a", 0, 4), "a");
     }

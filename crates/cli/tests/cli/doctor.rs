@@ -310,8 +310,7 @@ fn a_run_of_an_action_that_nobody_knows_is_told() {
             .await
             .unwrap()
     });
-    let expect =
-        "warn: 1 run of future held back by `not.yet.known`, which this program does not know";
+    let expect = "warn: 1 run of future held back by `not.yet.known`, which this program does not know or permit";
     assert_eq!(about(&examine(&place).1, "actions"), [expect]);
     let _worker = place.start(&["worker"]);
     let expect = expect.replace(
@@ -352,7 +351,7 @@ fn keys_are_counted_and_one_that_is_lacking_is_named() {
         "submit",
         "secret.yaml",
         "-p",
-        "password=other",
+        "password=another-secret",
         "--key",
         "other",
     ];

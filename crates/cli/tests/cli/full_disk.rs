@@ -63,7 +63,7 @@ steps:
     assert_eq!(ran.status, 0, "{said}\n{}{}", ran.stdout, ran.stderr);
     let times = |what: &str| said.matches(what).count();
     assert_eq!(
-        (times("cannot be written"), times("can be written again")),
+        (times("cannot be written"), times("is available again")),
         (1, 1),
         "{said}"
     );

@@ -40,6 +40,12 @@ impl StepHandler for Sleep {
     }
 
     fn check(&self, with: &Value) -> Result<(), String> {
-        FIELDS.check(with)
+        FIELDS.check(with)?;
+        match with["duration"].as_str() {
+            Some(duration) if !duration.contains("${{") => parse_duration(duration)
+                .map(drop)
+                .map_err(|error| format!("field duration: {error}")),
+            _ => Ok(()),
+        }
     }
 }

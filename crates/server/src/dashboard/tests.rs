@@ -247,7 +247,7 @@ async fn a_form_never_shows_a_secret_again() {
     assert_eq!(dry.status(), 200);
     let dry = dry.text().await.unwrap();
     assert!(
-        dry.contains("nothing was written") && dry.matches("fill it in once more").count() == 3,
+        dry.contains("nothing was written") && dry.matches("enter it once more").count() == 3,
         "{dry}"
     );
     let wrong = scene
@@ -339,7 +339,7 @@ async fn a_parameter_that_cannot_be_used_is_refused_beside_its_field() {
     assert_eq!(runs.len(), 1);
 
     for (language, text) in [
-        ("en", "This is a copier template (copier.yml tells)"),
+        ("en", "This is a copier template (it has copier.yml)"),
         ("zh", "这是 copier 的模板（由 copier.yml 可知）"),
     ] {
         for action in ["start", "dry"] {
@@ -792,7 +792,10 @@ async fn a_run_that_cannot_be_read_is_marked_in_lists_and_on_its_page() {
         assert!(page.contains("shop"), "{path}: {page}");
     }
     let page = scene.page(&format!("/runs/{}", run.id)).await;
-    assert!(page.contains("For a surefoot that can read it"), "{page}");
+    assert!(
+        page.contains("for a version of Surefoot that can read it"),
+        "{page}"
+    );
     let chinese = scene
         .http
         .get(format!("{}/runs", scene.url))

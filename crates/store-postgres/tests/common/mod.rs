@@ -1,6 +1,40 @@
-//! A database with settings that all differ from what the store needs.
+//! A database with settings that all differ from what the store needs, and scenes in it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use surefoot::Store;
+use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
+use surefoot_store_tests::Scene;
+
+/// A scene in a new schema of the database at `url`.
+pub(crate) async fn scene(url: &str) -> Scene {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let clock = Scene::clock();
+    let schema = format!("scene_{}", MADE.fetch_add(1, Ordering::Relaxed));
+    // A disk may be slow.
+    let options = PostgresStore::options(url)
+        .schema(&schema)
+        .clock(clock.clone())
+        .operation_timeout(Duration::from_secs(30))
+        .connect_timeout(Duration::from_secs(30));
+    let store = options.clone().open().await;
+    let build = move |format| {
+        let options = options.clone().plan_format(format);
+        async move {
+            let store = options.open().await;
+            Arc::new(store.expect("the store can be opened again")) as Arc<dyn Store>
+        }
+    };
+    Scene::new(
+        Arc::new(store.expect("a new store can be opened")),
+        clock,
+        (),
+    )
+    .with_builds(build)
+}
 
 /// Settings of the role or the database that would change the effect of statements.
 const HOSTILE: &[(&str, &str)] = &[

@@ -148,7 +148,7 @@ impl State {
         let mut missing = snapshot.needs.iter();
         match missing.find(|digest| !is_brought(digest) && !self.blobs.contains_key(digest)) {
             Some(digest) => Err(StoreError::Fault(format!(
-                "a snapshot needs {digest}, which the store has not"
+                "a snapshot needs {digest}, which the store does not have"
             ))),
             None => Ok(()),
         }

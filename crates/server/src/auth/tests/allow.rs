@@ -271,7 +271,11 @@ async fn a_queue_refuses_workflows_outside_its_list_on_pages_and_api() {
     server.store.pause_queue("q", false).await.unwrap();
     let change = change.json(&json!({ "workflows": ["project-*"], "actions": ["git.*"] }));
     let changed: Value = change.send().await.unwrap().json().await.unwrap();
-    assert_eq!(changed["limits"]["workflows"], json!(["project-*"]));
+    assert_eq!(
+        changed["limits"]["workflows"],
+        json!(["project-*"]),
+        "{changed}"
+    );
     // The form has no lists, and leaves them as they are.
     let form = by.form(&server, "/queues/q/limits", "concurrency=3").await;
     assert_eq!(form.status(), 303);

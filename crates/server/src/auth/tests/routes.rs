@@ -379,6 +379,8 @@ fn routes_of(source: &str, found: &mut BTreeSet<String>) {
             .and_then(|rest| rest.split_once('"'));
         let (path, rest) =
             path.unwrap_or_else(|| panic!("a route whose path is no plain text: {call:.40}"));
+        // A long call has its handlers on the line after the path.
+        let rest = rest.strip_prefix(",\n").unwrap_or(rest);
         let handlers = rest.lines().next().unwrap();
         let methods =
             ["get", "post", "put", "patch", "delete"].map(|word| (word, format!("{word}(")));
