@@ -356,6 +356,31 @@ impl Grammar<'_> {
         workflow
     }
 
+    /// A workflow file that is mostly accepted: with odd values, and expressions without mistakes.
+    pub fn mild_workflow(&mut self) -> Value {
+        const TEXTS: &[&str] = &[
+            "text",
+            "${{ run.id }}",
+            "${{ parameters.given }} and ${{ 1 == 1 && 'x' }}",
+            "${{ steps.s0.status }}",
+        ];
+        let steps = 1 + self.random.length(6);
+        let steps: Vec<Value> = (0..steps)
+            .map(|at| {
+                let texts = if at == 0 { &TEXTS[..3] } else { TEXTS };
+                let text = *self.random.pick(texts);
+                let with = json!({ "value": self.value(3), "text": text });
+                json!({ "id": format!("s{at}"), "action": "test.work", "with": with })
+            })
+            .collect();
+        let properties = json!({ "given": { "default": self.value(2) }, "number": {} });
+        json!({
+            "workflow": "fuzzed",
+            "parameters": { "type": "object", "properties": properties },
+            "steps": steps,
+        })
+    }
+
     fn step(&mut self, at: usize) -> Value {
         let id = if self.random.chance(90) {
             format!("s{at}")

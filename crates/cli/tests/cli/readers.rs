@@ -18,7 +18,11 @@ use crate::place::Place;
 fn accepted(cases: u64) -> Vec<(Arc<Workflow>, Value)> {
     let found = Mutex::new(Vec::new());
     fuzz("readers", cases, |random| {
-        let text = Grammar { random }.workflow().to_string();
+        let text = if random.chance(50) {
+            Grammar { random }.mild_workflow().to_string()
+        } else {
+            Grammar { random }.workflow().to_string()
+        };
         let Ok(workflow) = Workflow::from_yaml(&text) else {
             return;
         };

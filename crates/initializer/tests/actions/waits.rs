@@ -23,7 +23,7 @@ async fn a_sleep_ends_when_it_is_over() {
         step.attempt
     );
     let (error, _) = world
-        .failure("- { id: nap, action: sleep, with: { duration: soon } }")
+        .failure("- { id: nap, action: sleep, with: { duration: \"${{ 'soon' }}\" } }")
         .await;
     assert!(error.starts_with("`soon` is not a duration"), "{error}");
 }

@@ -155,15 +155,18 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// Fields of requests that are lists, or may hold any: the parameters of a workflow, and the
+/// allow-lists of a queue.
+const LISTS: [&str; 3] = ["parameters", "workflows", "actions"];
+
 /// The path of a list where an object is expected. serde would read the list as the fields in
-/// order, which the OpenAPI document does not allow. No request has lists, except in the parameters
-/// of a workflow.
+/// order, which the OpenAPI document does not allow. The fields in [`LISTS`] may hold lists.
 fn list_in(body: &Value) -> Option<String> {
     match body {
         Value::Array(_) => Some("(body)".to_owned()),
         Value::Object(fields) => fields
             .iter()
-            .filter(|(name, _)| *name != "parameters")
+            .filter(|(name, _)| !LISTS.contains(&name.as_str()))
             .find_map(|(name, value)| {
                 let place = list_in(value)?;
                 Some(if place == "(body)" {
