@@ -4,12 +4,22 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
+/// A text that is not a duration, or is a negative one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a duration such as 500ms, 2m, 1h 30m or 30d")]
+pub struct DurationError {
+    /// The text.
+    pub text: String,
+}
+
 /// Reads a duration such as `500ms`, `2m`, `1h 30m` or `30d` (a day is 24 hours).
 ///
 /// # Errors
-/// Says what was expected when the text is not a duration, or is negative.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("`{text}` is not a duration such as 500ms, 2m, 1h 30m or 30d");
+/// The text is not a duration, or is a negative one.
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let bad = || DurationError {
+        text: text.to_owned(),
+    };
     let span: Span = text.parse().map_err(|_| bad())?;
     let signed = span
         .to_duration(SpanRelativeTo::days_are_24_hours())

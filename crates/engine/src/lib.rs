@@ -48,7 +48,7 @@ pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use cut::{CUT, cut};
 pub use digits::{from_json, keep_digits};
-pub use duration::{format_duration, parse_duration};
+pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 #[doc(hidden)]
 pub use expression::language;

@@ -101,7 +101,9 @@ fn request(
 
 fn time(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let read = match text.strip_prefix('+') {
-        Some(delay) => parse_duration(delay).map(|delay| now + delay),
+        Some(delay) => parse_duration(delay)
+            .map(|delay| now + delay)
+            .map_err(|error| error.to_string()),
         None => text.parse(),
     };
     read.map_err(|message| {

@@ -184,7 +184,8 @@ impl Step {
     fn plan(self) -> Result<StepPlan, WorkflowError> {
         let place = |field: &str| format!("step {}, field {field}", self.id);
         let duration = |field: &str, text: &str| {
-            parse_duration(text).map_err(|message| WorkflowError::invalid(place(field), message))
+            parse_duration(text)
+                .map_err(|error| WorkflowError::invalid(place(field), error.to_string()))
         };
         Ok(StepPlan {
             title: self.title.unwrap_or_else(|| title_of(&self.id)),

@@ -261,7 +261,8 @@ impl RateView {
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 fn duration(name: &str, text: &str) -> Result<Duration, Problem> {
-    let duration = parse_duration(text).map_err(|error| Problem::unprocessable(name, error))?;
+    let duration =
+        parse_duration(text).map_err(|error| Problem::unprocessable(name, error.to_string()))?;
     if duration > MAX_DURATION {
         return Err(Problem::unprocessable(name, "is longer than 100 years"));
     }
