@@ -144,6 +144,9 @@ impl LocalForge {
             .map_err(ForgeError::io(made(&self.folder)))?;
         let linked = fs::hard_link(temporary.path(), self.mark_file());
         sync(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
+        // Later starts only read the mark, so the remains of earlier ones go now.
+        self.remove_unfinished_marks()
+            .map_err(ForgeError::io(made(&self.folder)))?;
         // A failed link does not matter once another process has created the mark.
         match (self.mark()?, linked) {
             (Some(mark), _) => Ok(mark),
@@ -289,6 +292,14 @@ mod tests {
         fs::create_dir(place.path().join("shop.git")).unwrap();
         assert_eq!(forge.establish().unwrap(), made);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn creating_a_mark_removes_the_unfinished_one_of_a_killed_process() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(".surefoot-forge.abc.new"), "").unwrap();
+        LocalForge::new(place.path()).establish().unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -33,9 +33,17 @@ pub(super) async fn connections(scene: &mut Scene) -> Result<Came, Failure> {
     let database = address.rsplit('/').next().unwrap_or_default();
     scene.first_worker = vec![("SUREFOOT_STORE", proxy.url_of(database).into())];
     let crew = scene.crew().await?;
-    let heartbeats = proxy.silence(Silence::Heartbeats);
+    // A connection is known by its first heartbeat, which may be on its way.
+    let heartbeats = scene
+        .until("a connection with heartbeats", SOON, async || {
+            let silenced = proxy.silence(Silence::Heartbeats);
+            Ok((silenced > 0).then_some(silenced))
+        })
+        .await?;
     scene
         .until("a heartbeat to be given up", SOON, async || {
+            // The next heartbeat may use another connection of the pool.
+            proxy.silence(Silence::Heartbeats);
             Ok((proxy.given_up() > 0).then_some(()))
         })
         .await?;
