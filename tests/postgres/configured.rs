@@ -37,7 +37,7 @@ fn migrate_false_makes_no_schema_until_it_is_asked_to() {
     ] {
         let output = ledger.run(args);
         assert_eq!(output.status.code(), Some(3), "{args:?}: {}", text(&output));
-        let expect = "there is no store in the schema surefoot: `surefoot migrate` makes one";
+        let expect = "there is no store in the schema surefoot: `surefoot migrate` creates one";
         assert!(
             text(&output).contains(expect),
             "{args:?}: {}",
