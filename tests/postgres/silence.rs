@@ -4,6 +4,7 @@
 
 use surefoot_scratch_postgres::{ScratchPostgres, ScratchProxy, Silence};
 
+use crate::common::until;
 use crate::ledger::Ledger;
 use crate::takeover;
 
@@ -22,8 +23,10 @@ fn falls_silent(which: Silence) {
     let runs = ledger.runs_under_way(&ledger.seven("1.5"), 6, 6);
     for begun in [6, 18, 30] {
         ledger.until_lines("begin", begun);
-        let silenced = proxy.silence(which);
-        assert!(silenced > 0, "the worker has such connections");
+        // A connection is known by its first heartbeat, which may be on its way.
+        until("the worker has such connections", || {
+            (proxy.silence(which) > 0).then_some(())
+        });
     }
     ledger.check_untouched(&runs, workers, &format!("{which:?} fell silent"));
 }
