@@ -509,7 +509,7 @@ fn actions_of_the_command_line_are_in_the_audit_log() {
     );
     assert_eq!(entries[0]["subject"], "fails");
     assert_eq!(entries[0]["detail"]["run"], entries[1]["subject"]);
-    assert_eq!(entries[6]["detail"]["retention"]["completed"], "720h");
+    assert_eq!(entries[6]["detail"]["retention"]["completed"], "30d");
     assert_eq!(entries[7]["detail"]["answer"], "approve");
 }
 
