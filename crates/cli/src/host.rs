@@ -51,7 +51,7 @@ impl Host {
         }
     }
 
-    /// One that runs the program's own workflow `own` as well, with these actions, whatever it
+    /// Adds the program's own workflow `own` with these actions, whatever the worker
     /// permits of others, with reserved slots for it.
     pub(crate) fn knowing(mut self, own: &str, more: Handlers, reserved: ReservedSlots) -> Self {
         self.allow.workflows.permit([own]);

@@ -26,7 +26,7 @@ pub(super) enum Ground {
     Theirs(Address),
 }
 
-/// Where the scene of one fault can be.
+/// Location of the scenario of a fault.
 pub(super) enum Site {
     On(Arc<Ground>),
     /// Nowhere on this machine, and why.

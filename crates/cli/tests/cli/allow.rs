@@ -123,7 +123,7 @@ fn a_worker_leaves_what_it_does_not_permit_and_says_so() {
         assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{lists}");
         let words = "error: this worker does not permit";
         assert!(ran.stderr.starts_with(words), "{}", ran.stderr);
-        // What is handed to the store waits for a worker that does.
+        // A submission to the store waits for a worker that permits it.
         let submitted = place.run(&["submit", "deploy.yaml", "--key", "k"]);
         assert_eq!(submitted.status, 0, "{}", submitted.stderr);
         let _worker = place.start(&["worker"]);

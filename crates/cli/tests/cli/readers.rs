@@ -1,5 +1,5 @@
-//! What one reader accepts, every reader can read: generated workflows and parameters are stored in
-//! both stores, and read back by the stores, by SQL and by the command line. The tests of the
+//! Every reader can read values that another accepts: generated workflows and parameters are stored
+//! in both stores, and read back by the stores, by SQL and by the command line. The tests of the
 //! dashboard do the same with the API and the pages.
 
 use std::sync::{Arc, Mutex};

@@ -53,7 +53,7 @@ enum State {
     Stopping(Worker, Stopped),
 }
 
-/// One worker process after the other on one host.
+/// Successive worker processes on a host.
 struct Slot {
     host: usize,
     state: State,
@@ -120,7 +120,7 @@ impl<'s> Injector<'s> {
             self.tick(true).await?;
             tokio::time::sleep(TICK).await;
         }
-        // What is down comes back at once.
+        // Stopped processes are restarted at once.
         let now = Instant::now();
         for slot in &mut self.slots {
             slot.due = slot.due.min(now);

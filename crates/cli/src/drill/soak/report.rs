@@ -16,7 +16,7 @@ use crate::table::table;
 /// Findings that are printed of one loop; more are counted.
 const SHOWN: usize = 20;
 
-/// One loop. The field names are a contract: scripts read them.
+/// A loop. The field names are a contract: scripts read them.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Row {
     pub(super) fault: String,
